@@ -1,7 +1,9 @@
 """The one subscription to OpenCode's event bus, shared by all turns: cost grows with events, not with turns.
 
 It decodes each event once and routes it by session; a subagent's session leads to its root's turn. What arrived
-together for a turn is delivered together, and then its sink is flushed. Others have their turn between two batches.
+together for a turn is delivered together, pieces of one text as one, and then its sink is flushed. Where more has come
+by then, that is decoded first: the further the server is behind, the more is delivered at once, and the less each
+token costs. Others have their turn between two batches.
 When the bus drops it reconnects, and every sink is marked as having a gap.
 
 Texts that OpenCode writes in sessions without a sink are collected: a turn that is taken over from another server, or
@@ -34,6 +36,7 @@ from sansio.opencode.upstream.events import (
     decode,
     event_id,
     is_bus_event,
+    join_deltas,
 )
 from sansio.opencode.upstream.faults import PAYLOAD, TIMEOUT, UNREACHABLE, TaskFailure
 from sansio.opencode.upstream.problems import Problem, bus_problem, not_opencode
@@ -47,6 +50,7 @@ _LASTING = 5.0  # seconds after which a connection counts as one that holds
 _GENERATIONS = 32  # how deep subagents may nest
 _CHILDREN = 10_000  # subagent sessions remembered
 _BATCH = 32  # events that are delivered in one step of the loop: one read may bring several hundred, of many turns
+_TOGETHER = 1024 * 1024  # bytes of the stream, at least, after which events are delivered though more has come
 _SKEW_MS = 2000  # clocks closer than this are taken as one: the difference is the way here
 
 
@@ -195,33 +199,40 @@ class EventBus:
         of openings that were `unanswered` before.
         """
         decoder = SseDecoder()
+        found: dict[str, tuple[Sink, list[BusEvent]]] = {}
+        size = 0
         call = requests.events()
         bounds = self._upstream.bounds(call)
         within = bounds[min(unanswered, len(bounds) - 1)]
         with anyio.move_on_after(within) as silence:
-            async with self._upstream.stream(call, within=within) as chunks:
-                async for data in chunks:
-                    events = decoder.feed(data)
+            async with self._upstream.stream(call, within=within) as pieces:
+                async for piece in pieces:
+                    events = decoder.feed(piece.data)
                     if events and not self.connected:
                         if not is_bus_event(events[0].data):
                             raise _NotOpenCodeError("answered GET /global/event with events of another kind")
                         self._now_connected(events[0].data)
                     if self.connected:
                         silence.deadline = anyio.current_time() + self._silence
-                    await self._deliver(events)
+                    await self._route_all(events, found)
+                    size += len(piece.data)
+                    if not piece.more or size > _TOGETHER:
+                        await self._deliver(found)
+                        found, size = {}, 0
         if not (silence.cancelled_caught or self.connected):
             raise _NotOpenCodeError("answered GET /global/event with no event stream")
         if silence.cancelled_caught:
             quiet = self._silence if self.connected else within
             raise UpstreamError(TaskFailure(text=f"OpenCode said nothing for {quiet:.3g} seconds", type=TIMEOUT))
 
-    async def _deliver(self, events: list[SseEvent]) -> None:
-        """Deliver the events of one read, those of a turn together: whatever comes apart is written apart."""
-        found: dict[str, tuple[Sink, list[BusEvent]]] = {}
+    async def _route_all(self, events: list[SseEvent], found: dict[str, tuple[Sink, list[BusEvent]]]) -> None:
         for number, event in enumerate(events, 1):
             self._route(event.data, found)
             if number % _BATCH == 0:
                 await anyio.lowlevel.checkpoint()
+
+    async def _deliver(self, found: dict[str, tuple[Sink, list[BusEvent]]]) -> None:
+        """Deliver what came together, the events of a turn together: whatever comes apart is written apart."""
         step = 0
         for session_id, (sink, routed) in found.items():
             for start in range(0, len(routed), _BATCH):
@@ -235,7 +246,7 @@ class EventBus:
                 self._feed(sink, batch)
 
     def _feed(self, sink: Sink, events: Sequence[BusEvent]) -> None:
-        for event in events:
+        for event in events if len(events) == 1 else join_deltas(events):
             try:
                 sink.feed(event)
             except Exception:

@@ -8,11 +8,11 @@ or tasks: it sends `UpstreamCall` values and raises `UpstreamError` for everythi
 from __future__ import annotations
 
 import base64
+import select
 import ssl
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from io import BytesIO
-from select import poll
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
@@ -44,9 +44,12 @@ if TYPE_CHECKING:
 Event: TypeAlias = h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]
 Headers: TypeAlias = Sequence[tuple[str, str]]
 
+_ENDED = getattr(select, "POLLRDHUP", 0)  # the other end sends no more; not every system says so by itself
 _IDLE_LIMIT = 64  # connections kept for reuse
 BODY_LIMIT = 64 * 1024 * 1024  # bytes of an answer that is read whole
 _READ_SIZE = 65536
+_STREAM_READ_SIZE = 256 * 1024  # as much as asyncio reads at once: nothing stays behind in its buffers
+_BEHIND = 32 * 1024  # a read of so much of a stream: there may be more
 
 _BROKEN = (h11.RemoteProtocolError, anyio.BrokenResourceError, ssl.SSLError)
 """The errors of a connection whose other end fails."""
@@ -74,6 +77,14 @@ class UpstreamResponse:
         return next((value.decode("latin-1") for found, value in self.headers if found == name), None)
 
 
+@frozen
+class Piece:
+    """A piece of a stream's body. `more`: what follows has come already."""
+
+    data: bytes
+    more: bool
+
+
 class _NotHttpError(Exception):
     """The head of an answer is none."""
 
@@ -85,7 +96,8 @@ class _StaleConnectionError(Exception):
 @define(eq=False)
 class _Connection:
     stream: ByteStream
-    poller: poll
+    poller: select.poll
+    tls: bool
     used: bool = False
     answered: bool = False  # a byte of the answer to the last request has come
 
@@ -109,6 +121,13 @@ class _Connection:
     def is_dead(self) -> bool:
         """Whether an idle connection has something to read: the end of the stream, or what nobody asked for."""
         return bool(self.poller.poll(0))
+
+    def has_more(self) -> bool:
+        """Whether more has come that can be read without a wait, and not the end of the stream.
+
+        Over TLS that is not known: what came may be a part of a record.
+        """
+        return not self.tls and [event for _, event in self.poller.poll(0)] == [select.POLLIN]
 
     async def close(self) -> None:
         await anyio.aclose_forcefully(self.stream)
@@ -332,7 +351,7 @@ class Upstream:
     @asynccontextmanager
     async def stream(
         self, call: UpstreamCall, *, within: float | None = None
-    ) -> AsyncGenerator[AsyncIterator[bytes]]:
+    ) -> AsyncGenerator[AsyncIterator[Piece]]:
         """Send a call and hand out its body as it comes, on a connection of its own.
 
         Raises `UpstreamError` where the head of the answer does not come `within` some seconds (None: those of
@@ -359,8 +378,8 @@ class Upstream:
                 if response.status_code >= 400:
                     detail = _detail(await answer.body())
                     raise UpstreamError(failure_of_status(response.status_code, detail))
-            async with aclosing(_body_as_it_comes(connection, answer, response)) as chunks:
-                yield chunks
+            async with aclosing(_body_as_it_comes(connection, answer, response)) as pieces:
+                yield pieces
         except TimeoutError:
             raise late from None
         except _NotHttpError as exc:
@@ -397,14 +416,14 @@ class Upstream:
                 stream = await anyio.connect_tcp(self._host, self._port)
         except (OSError, ssl.SSLError) as exc:
             raise self._unreachable(exc) from exc
-        poller = poll()
+        poller = select.poll()
         try:
-            poller.register(stream.extra(SocketAttribute.raw_socket).fileno(), 1)  # POLLIN
+            poller.register(stream.extra(SocketAttribute.raw_socket).fileno(), select.POLLIN | _ENDED)
         except (AttributeError, ValueError) as exc:
             # closed by the other end already: there is no socket any more, or none with a number
             await anyio.aclose_forcefully(stream)
             raise self._unreachable(None) from exc
-        return _Connection(stream, poller)
+        return _Connection(stream, poller, self._tls)
 
     def _unreachable(self, cause: BaseException | None, *, sent: bool = False) -> UpstreamError:
         reason = f" ({cause.strerror or type(cause).__name__})" if isinstance(cause, OSError) else ""
@@ -414,24 +433,27 @@ class Upstream:
 
 async def _body_as_it_comes(
     connection: _Connection, answer: _Answer, response: h11.Response
-) -> AsyncGenerator[bytes]:
-    """The body of a stream: what arrives together comes together, as one item."""
+) -> AsyncGenerator[Piece]:
+    """The body of a stream: what arrives together comes together, in pieces that are decoded in one step."""
     if (b"transfer-encoding", b"chunked") not in response.headers:
         while isinstance(event := await answer.next(), h11.Data):
-            yield bytes(event.data)
+            yield Piece(bytes(event.data), more=False)
         return
     decoder = ChunkedDecoder()
     data = answer.rest
     while True:
-        body = decoder.feed(data)
-        if body:
-            yield body
-        if decoder.fault is not None:
-            raise decoder.fault
-        if decoder.ended:
-            return
+        has_more = len(data) >= _BEHIND and connection.has_more()
+        for start in range(0, len(data), _READ_SIZE):
+            body = decoder.feed(data[start : start + _READ_SIZE])
+            more = has_more or start + _READ_SIZE < len(data)
+            if body or not more:
+                yield Piece(body, more=more and decoder.fault is None)
+            if decoder.fault is not None:
+                raise decoder.fault
+            if decoder.ended:
+                return
         try:
-            data = await connection.stream.receive(_READ_SIZE)
+            data = await connection.stream.receive(_STREAM_READ_SIZE)
         except anyio.EndOfStream:
             raise h11.RemoteProtocolError("the stream broke off in mid-chunk") from None
 

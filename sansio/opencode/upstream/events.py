@@ -7,11 +7,11 @@ global stream hold nothing new and are skipped. Garbage raises `ProtocolError` (
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import orjson
-from attrs import frozen
+from attrs import evolve, frozen
 
 from sansio.a2a.codecs.json_values import integer_at, number_at, object_at, text_at, texts_at
 from sansio.a2a.errors import ErrorKind, ProtocolError
@@ -347,6 +347,8 @@ def _loads(data: bytes) -> Any:
         raise _broken(str(exc)) from None
 
 
+_JOINED = 8192
+
 _PAYLOAD = b'"payload":{'
 _SYNC = _PAYLOAD + b'"type":"sync"'
 """The beginning of a copy. Inside a string the quotes would be escaped, so the first match is the member itself."""
@@ -368,6 +370,40 @@ def decode(data: bytes) -> BusEvent | None:
     if decoder is None:
         return None
     return decoder(_required_object(payload, "properties"))
+
+
+def join_deltas(events: Iterable[BusEvent]) -> list[BusEvent]:
+    """Return events in their order, with deltas of one part that follow each other as one.
+
+    A delta grows no further once it has 8,192 characters.
+    """
+    joined: list[BusEvent] = []
+    run: list[PartDelta] = []
+    size = 0
+    for event in events:
+        if isinstance(event, PartDelta):
+            if run and (size >= _JOINED or not _continues(run[0], event)):
+                joined.append(_as_one(run))
+                run, size = [], 0
+            run.append(event)
+            size += len(event.delta)
+            continue
+        if run:
+            joined.append(_as_one(run))
+            run, size = [], 0
+        joined.append(event)
+    if run:
+        joined.append(_as_one(run))
+    return joined
+
+
+def _continues(delta: PartDelta, following: PartDelta) -> bool:
+    of = delta.session_id, delta.part_id, delta.field
+    return of == (following.session_id, following.part_id, following.field)
+
+
+def _as_one(run: Sequence[PartDelta]) -> PartDelta:
+    return run[0] if len(run) == 1 else evolve(run[0], delta="".join([delta.delta for delta in run]))
 
 
 def event_id(data: bytes) -> str:
