@@ -1,8 +1,8 @@
 """The one subscription to OpenCode's event bus, shared by all turns: cost grows with events, not with turns.
 
 It decodes each event once and routes it by session; a subagent's session leads to its root's turn. What arrived
-together for a turn is delivered together, pieces of one text as one, and then its sink is flushed. Where more has come
-by then, that is decoded first: the further the server is behind, the more is delivered at once, and the less each
+together for a turn is delivered together, pieces of one text as one, and then its sink is flushed. Where more has
+come by then, that is decoded first: the further the server is behind, the more is delivered at once, and the less a
 token costs. Others have their turn between two batches.
 When the bus drops it reconnects, and every sink is marked as having a gap.
 

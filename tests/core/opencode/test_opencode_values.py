@@ -35,6 +35,7 @@ from sansio.opencode.upstream.events import (
     decode_sessions,
     decode_statuses,
     event_id,
+    join_deltas,
     message_info,
 )
 from sansio.opencode.upstream.faults import TaskFailure, failure_of, failure_of_status, type_of_status
@@ -634,3 +635,27 @@ def test_statuses_may_have_half_a_character_and_what_is_no_json_is_refused() -> 
     assert statuses.of("ses_x").type == "idle"
     with pytest.raises(ProtocolError):
         decode_statuses(b"{")
+
+
+def piece(text: str, part: str = "prt_1", name: str = "text", session: str = "ses_1") -> PartDelta:
+    return PartDelta(session_id=session, message_id="msg_1", part_id=part, field=name, delta=text)
+
+
+@pytest.mark.parametrize(
+    ("events", "joined"),
+    [
+        ([], []),
+        ([piece("a")], [piece("a")]),
+        ([piece("a"), piece("b"), piece("c")], [piece("abc")]),
+        ([piece("a"), piece("b", "prt_2"), piece("c")], [piece("a"), piece("b", "prt_2"), piece("c")]),
+        ([piece("a"), piece("b", name="other")], [piece("a"), piece("b", name="other")]),
+        ([piece("a"), piece("b", session="ses_2")], [piece("a"), piece("b", session="ses_2")]),
+        (
+            [piece("a"), piece("b"), SessionStatus(session_id="ses_1", type="idle"), piece("c"), piece("d")],
+            [piece("ab"), SessionStatus(session_id="ses_1", type="idle"), piece("cd")],
+        ),
+        ([piece("a" * 5000), piece("b" * 5000), piece("c")], [piece("a" * 5000 + "b" * 5000), piece("c")]),
+    ],
+)
+def test_deltas_of_one_part_that_follow_each_other_are_joined(events: list[BusEvent], joined: list[BusEvent]) -> None:
+    assert join_deltas(events) == joined

@@ -20,6 +20,7 @@ from sansio.opencode.upstream.events import (
     PartSeen,
     SessionFailed,
     SessionStatus,
+    join_deltas,
 )
 from sansio.opencode.upstream.faults import TaskFailure
 from tests.core.recorded import (
@@ -96,6 +97,17 @@ def test_events_told_twice_change_nothing(case: tuple[Recording, list[BusEvent]]
     recording, events = case
 
     assert_same_task(recording, play(recording, events))
+
+
+@given(turns, st.data())
+def test_deltas_that_come_together_may_come_as_one(recording: Recording, data: DataObject) -> None:
+    events, joined = list(recording.events), list[BusEvent]()
+    while events:
+        size = data.draw(st.integers(1, len(events)))
+        joined += join_deltas(events[:size])
+        del events[:size]
+
+    assert_same_task(recording, play(recording, joined))
 
 
 @st.composite

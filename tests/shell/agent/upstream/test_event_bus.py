@@ -120,10 +120,33 @@ async def test_what_comes_together_is_delivered_together() -> None:
     one = Listener()
     together = b"".join(delta("ses_a", str(number)) for number in range(50))
     async with listening([HEAD + HELLO + together, SILENCE], ses_a=one):
-        await until(lambda: len(one.said) == 50)
+        await until(lambda: len("".join(one.said)) == 90)
 
-    assert one.said == [str(number) for number in range(50)]
+    assert "".join(one.said) == "".join(str(number) for number in range(50))
     assert len(one.batches) < 10
+    assert len(one.said) == len(one.batches)  # pieces of one text that come together are one
+
+
+async def test_a_piece_of_another_text_is_not_joined() -> None:
+    one = Listener()
+    together = b"".join(
+        event("message.part.delta", sessionID="ses_a", messageID="m", partID=part, field=name, delta=text)
+        for part, name, text in [("p", "text", "1"), ("p", "text", "2"), ("q", "text", "3"), ("q", "other", "4")]
+    )
+    async with listening([HEAD + HELLO + together, SILENCE], ses_a=one):
+        await until(lambda: len(one.said) == 3)
+
+    assert one.said == ["12", "3", "4"]
+
+
+async def test_much_that_has_come_is_delivered_at_once() -> None:
+    many: dict[str, Any] = {f"ses_{number}": Listener() for number in range(20)}
+    text = "x" * 1000
+    together = b"".join(delta(session, text) for _ in range(50) for session in many)
+    async with listening([HEAD + HELLO + together, SILENCE], **many):
+        await until(lambda: all(len("".join(one.said)) == 50 * len(text) for one in many.values()))
+
+    assert sum(len(one.said) for one in many.values()) < 1000 / 2  # a million bytes, of which a read has a part
 
 
 async def test_the_events_of_a_turn_are_delivered_together_though_those_of_others_are_between() -> None:
@@ -132,7 +155,7 @@ async def test_the_events_of_a_turn_are_delivered_together_though_those_of_other
     async with listening([HEAD + HELLO + together, SILENCE], **many):
         await until(lambda: all(one.batches for one in many.values()))
 
-    assert [(one.said, one.batches) for one in many.values()] == [(["0", "1", "2", "3", "4"], [5])] * 20
+    assert [(one.said, one.batches) for one in many.values()] == [(["01234"], [1])] * 20
 
 
 async def test_a_turn_that_ends_while_others_get_their_events_gets_no_more() -> None:
@@ -168,7 +191,7 @@ async def test_others_have_their_turn_between_the_events_of_one_read() -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(others)
         async with listening([HEAD + HELLO + together, SILENCE], **many):
-            await until(lambda: all(len(one.said) == 2 for one in many.values()))
+            await until(lambda: all("".join(one.said) == "xx" for one in many.values()))
         tasks.cancel_scope.cancel()
 
     assert len(set(met)) >= 3  # of five batches; trio may begin two rounds with whom it ended the one before

@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from opencode_a2a.agent.upstream import upstream as upstream_module
-from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
+from opencode_a2a.agent.upstream.upstream import Piece, Upstream, UpstreamError
 from sansio.opencode.upstream.requests import TimeoutClass, UpstreamCall
 from tests.shell.cases import each_value
 from tests.shell.harness import DEADLINE, until
@@ -277,8 +277,8 @@ async def test_what_is_no_url_is_refused(url: str) -> None:
 
 
 async def read_all(upstream: Upstream) -> bytes:
-    async with upstream.stream(STREAM) as chunks:
-        return b"".join([chunk async for chunk in chunks])
+    async with upstream.stream(STREAM) as pieces:
+        return b"".join([piece.data async for piece in pieces])
 
 
 # --- streams ----------------------------------------------------------------------------------------------
@@ -309,12 +309,28 @@ async def test_what_a_stream_said_is_there_before_it_says_more() -> None:
     async with (
         answering([start, gate, rest]) as server,
         client(server) as upstream,
-        upstream.stream(STREAM) as chunks,
+        upstream.stream(STREAM) as pieces,
     ):
         with anyio.fail_after(DEADLINE):
-            assert await anext(chunks) == b"one"
+            assert await anext(pieces) == Piece(b"one", more=False)
             gate.set()
-            assert await anext(chunks) == b"two"
+            assert await anext(pieces) == Piece(b"two", more=False)
+
+
+async def test_a_stream_says_whether_more_of_it_is_there() -> None:
+    body = bytes(range(256)) * 4096
+    parts = [body[at : at + 10_000] for at in range(0, len(body), 10_000)]
+    async with answering([chunked(*parts, ends=False), SILENCE]) as server, client(server) as upstream:
+        with anyio.fail_after(DEADLINE):
+            async with upstream.stream(STREAM) as pieces:
+                found = [await anext(pieces)]
+                while sum(len(piece.data) for piece in found) < len(body):
+                    found.append(await anext(pieces))
+
+    assert b"".join(piece.data for piece in found) == body
+    assert max(len(piece.data) for piece in found) <= 65536
+    assert [piece.more for piece in found].count(True) > 0
+    assert not found[-1].more
 
 
 @pytest.mark.parametrize(
