@@ -129,6 +129,8 @@ class Run:
         command += ["--mode", wire.mode, "--version", wire.version, "--binding", wire.binding]
         command += ["--clients", str(clients), "--tokens", str(options.tokens)]
         command += ["--seconds", str(options.seconds), "--timeout", str(options.timeout)]
+        if options.spread_ms:
+            command += ["--spread-ms", str(options.spread_ms)]
         if options.requests is not None:
             command += ["--requests", str(options.requests)]
         if target.pid is not None:
@@ -243,6 +245,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--delay-ms", type=float, default=30.0, help="until the upstream's first token (30)")
     add("--token-interval-ms", type=float, default=0.0, help="between two tokens (0)")
     add("--chatter", action="store_true", help="the upstream also says what a turn could do without")
+    add("--spread-ms", type=float, default=0.0, help="over which the clients begin, evenly (0: all at once)")
     add(
         "--upstream-port",
         type=int,

@@ -36,7 +36,8 @@ _RECONNECT_PAUSE = 0.05
 class Plan:
     """What to ask, of whom, how often. Ends after `requests` if given, else after `seconds`.
 
-    `cold`: each client's first request counts, and opens its connection.
+    `cold`: each client's first request counts, and opens its connection. `spread`: seconds over which the clients
+    begin, evenly; 0: all at once, and turns of one length keep them so.
     """
 
     host: str
@@ -53,6 +54,7 @@ class Plan:
     pid: int | None
     companions: tuple[int, ...]
     cold: bool
+    spread: float
 
 
 @attrs.frozen(kw_only=True)
@@ -389,7 +391,7 @@ async def run(plan: Plan) -> Result:
     meter = Meter.start(plan)
     began = time.perf_counter()
     more = _count(plan.requests) if plan.requests is not None else _until(began + plan.seconds)
-    tally = await _phase(clients, more)
+    tally = await _phase(clients, more, plan.spread)
     # An answer that never comes is a failure; the wait for it must not thin out the rate of the others.
     seconds = (tally.last or time.perf_counter()) - began
     result = _result(tally, seconds, meter.read(len(tally.latencies), time.perf_counter() - began))
@@ -407,10 +409,14 @@ def _client_kind(binding: Binding) -> Callable[[Plan], Client]:
     return multiplexed.KINDS[binding]
 
 
-async def _phase(clients: Sequence[Client], more: Callable[[], bool]) -> Tally:
+async def _phase(clients: Sequence[Client], more: Callable[[], bool], spread: float = 0.0) -> Tally:
     phase = Phase(more, len(clients))
-    for client in clients:
-        client.join(phase)
+    loop = asyncio.get_running_loop()
+    for number, client in enumerate(clients):
+        if spread:
+            loop.call_later(number * spread / len(clients), client.join, phase)
+        else:
+            client.join(phase)
     await phase.wait()
     return phase.tally
 
@@ -477,6 +483,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         pid=options.pid,
         companions=tuple(options.companion),
         cold=options.cold,
+        spread=options.spread_ms / 1000,
     )
 
 
@@ -495,6 +502,7 @@ def main() -> None:
     add("--requests", type=int, help="stop after so many instead")
     add("--tokens", type=int, default=20, help="tokens a complete answer has")
     add("--cold", action="store_true", help="measure each client's first request, with its connection, too")
+    add("--spread-ms", type=float, default=0.0, help="time over which the clients begin, evenly")
     add("--timeout", type=float, default=60.0, help="seconds after which an answer counts as a failure")
     add("--pid", type=int, help="the server's process, for CPU and memory")
     add(

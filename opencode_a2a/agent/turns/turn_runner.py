@@ -250,10 +250,19 @@ class TurnRunner:
 
     async def _watch_locations(self) -> None:
         """End the turns whose directory was removed: OpenCode says nothing of it."""
-        working = [run for run in self.running.values() if run.sink is not None and run.location != self._location]
-        for run in working:
+        for run in await in_turns(self._elsewhere()):
             if run.sink is not None and await self._sessions.is_gone(run.location):
                 run.sink.end(_REMOVED)
+
+    def _elsewhere(self) -> Steps[list[RunningTurn]]:
+        """Return the turns at work outside of the agent's own directory, in steps."""
+        found = []
+        for number, run in enumerate(tuple(self.running.values()), 1):
+            if number % LOOKED_AT_ONCE == 0:
+                yield
+            if run.sink is not None and run.location != self._location:
+                found.append(run)
+        return found
 
     # --- one turn -----------------------------------------------------------------------------------------
 
