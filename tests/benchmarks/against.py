@@ -41,13 +41,13 @@ class Measure:
     name: str
     tokens: int
     interval: float
-    per: Literal["request", "event"]
+    per: Literal["request", "token"]
 
     def value(self, result: dict[str, Any]) -> float:
-        """Return the CPU of one load: milliseconds for a request, microseconds for an event."""
+        """Return the CPU of one load: milliseconds for a request, microseconds for a token."""
         if self.per == "request":
             return float(result["cpu_ms"])
-        return float(result["cpu_ms"]) * 1000 * int(result["requests"]) / int(result["events"])
+        return float(result["cpu_ms"]) * 1000 / self.tokens
 
     @property
     def unit(self) -> str:
@@ -58,9 +58,9 @@ class Measure:
 MEASURES: Final = (
     Measure("CPU per streamed request", 20, 0.0, "request"),
     Measure("CPU per paced turn", 20, 5.0, "request"),
-    Measure("CPU per event", 400, 0.0, "event"),
+    Measure("CPU per token", 400, 0.0, "token"),
 )
-"""The turns that are measured: 20 tokens at once, 20 that come one by one, and many, where an event's cost is all."""
+"""The turns that are measured: 20 tokens at once, 20 that come one by one, and many, where a token's cost is all."""
 
 
 @frozen

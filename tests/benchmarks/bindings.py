@@ -169,7 +169,7 @@ def main() -> int:
     add("--sdk-clients", type=int, default=32, help="at once on a server of gRPC (32)")
     add("--seconds", type=float, default=3.0, help="for which a server of gRPC is loaded in each round (3)")
     add("--tokens", type=int, default=20, help="of a turn (20)")
-    add("--token-interval-ms", type=float, default=0.0, help="between two of them, in the first part (0)")
+    add("--token-interval-ms", type=float, default=5.0, help="between two of them, in the first part (5)")
     options = parser.parse_args()
     for name, part in (("cpu", cpu_of_bindings), ("rate", rate_of_grpc)):
         if options.only in (None, name):

@@ -131,7 +131,7 @@ def main() -> int:
     options = parser.parse_args()
     ways = (
         Load(name="back to back", clients=options.clients, pace=0.0, figure="per_second"),
-        Load(name="paced", clients=options.paced_clients, pace=options.pace_ms, figure="events_per_second"),
+        Load(name="paced", clients=options.paced_clients, pace=options.pace_ms, figure="tokens_per_second"),
     )
     try:
         with postgresql() as url:

@@ -47,6 +47,7 @@ class Plan:
     header_blocks: tuple[bytes, bytes]
     request: bytes
     expected: str
+    tokens: int
     clients: int
     seconds: float
     requests: int | None
@@ -70,7 +71,7 @@ class Result:
     first_artifact_p50: float | None
     first_artifact_p99: float | None
     events: int
-    events_per_second: float
+    tokens_per_second: float
     cpu_ms: float | None
     rss_mb: float | None
     reconnects: int
@@ -394,7 +395,7 @@ async def run(plan: Plan) -> Result:
     tally = await _phase(clients, more, plan.spread)
     # An answer that never comes is a failure; the wait for it must not thin out the rate of the others.
     seconds = (tally.last or time.perf_counter()) - began
-    result = _result(tally, seconds, meter.read(len(tally.latencies), time.perf_counter() - began))
+    result = _result(plan, tally, seconds, meter.read(len(tally.latencies), time.perf_counter() - began))
     sweeper.cancel()
     for client in clients:
         client.close()
@@ -438,7 +439,7 @@ def _until(deadline: float) -> Callable[[], bool]:
     return lambda: time.perf_counter() < deadline
 
 
-def _result(tally: Tally, seconds: float, spent: Spent) -> Result:
+def _result(plan: Plan, tally: Tally, seconds: float, spent: Spent) -> Result:
     done = len(tally.latencies)
     return Result(
         requests=done,
@@ -450,7 +451,7 @@ def _result(tally: Tally, seconds: float, spent: Spent) -> Result:
         first_artifact_p50=percentile(tally.first_artifacts, 0.50),
         first_artifact_p99=percentile(tally.first_artifacts, 0.99),
         events=tally.events,
-        events_per_second=tally.events / seconds,
+        tokens_per_second=done * plan.tokens / seconds,
         reconnects=tally.reconnects,
         **attrs.asdict(spent),
     )
@@ -476,6 +477,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         header_blocks=wire.header_blocks(host=f"{host}:{port}", token=token),
         request=wire.request(host=f"{host}:{port}", path=url.path, token=token, text="How fast are you?"),
         expected=turns.answer_text(options.tokens),
+        tokens=options.tokens,
         clients=options.clients,
         seconds=options.seconds,
         requests=options.requests,

@@ -87,7 +87,7 @@ def _compare(runtime: str, options: argparse.Namespace, url: str) -> None:
                 result = load(servers[count].url, kind.token, *asked)
                 if result["failures"]:
                     print(f"failures: {result['failures']}", file=sys.stderr)
-                found[count].append(float(str(result["events_per_second"])))
+                found[count].append(float(str(result["tokens_per_second"])))
                 busy[count].append(usage.cpu_seconds())
     for count, rates in found.items():
         rounds = ", ".join(f"{rate:.0f}" for rate in rates)
@@ -111,7 +111,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         with postgresql() as url:
-            print("| runtime | workers | events/s | rounds | their CPU seconds a round |")
+            print("| runtime | workers | tokens/s | rounds | their CPU seconds a round |")
             print("| --- | --- | --- | --- | --- |")
             for runtime in options.runtime or ("asyncio", "trio"):
                 _compare(runtime, options, url)

@@ -28,7 +28,7 @@ from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.bindings.sse import SseDecoder
 from sansio.a2a.codecs.registry import CODECS
-from sansio.a2a.model import ArtifactUpdate, StatusUpdate, StreamItem, Task
+from sansio.a2a.model import ArtifactUpdate, StatusUpdate, StreamItem, Task, TextPart
 from sansio.access import Credential, CredentialSet
 from sansio.extensions.methods.method_rows import MethodExtension
 from sansio.transport.connections import ConnectionLimits
@@ -177,9 +177,11 @@ class Stream:
             )
 
     async def until(self, condition: Callable[[], object]) -> None:
-        while not condition():
-            assert not self.ended, f"the stream ended before that: {self.items}"
-            await self.more()
+        """Read until a condition holds, with a deadline: comments that keep the stream alive do not move it."""
+        with anyio.fail_after(DEADLINE):
+            while not condition():
+                assert not self.ended, f"the stream ended before that: {self.items}"
+                await self.more()
 
     async def whole(self) -> Stream:
         while not self.ended:
@@ -209,6 +211,12 @@ class Stream:
     @property
     def chunks(self) -> list[ArtifactUpdate]:
         return [item for item in self.items if isinstance(item, ArtifactUpdate)]
+
+    @property
+    def words(self) -> list[str]:
+        """The words of all chunks. Tokens that come together are one chunk, so their number says nothing."""
+        texts = [part.text for one in self.chunks for part in one.artifact.parts if isinstance(part, TextPart)]
+        return "".join(texts).split()
 
     @property
     def state(self) -> str:

@@ -358,7 +358,7 @@ async def test_a_stream_outlives_a_crash_of_the_agent(
             async with agent.caller(wire).open("ALL") as stream:
                 with anyio.fail_after(DEADLINE):
                     await fake_opencode.held()
-                await stream.until(lambda: len(stream.chunks) >= max(hold[1], 1))
+                await stream.until(lambda: len(stream.words) >= max(hold[1], 1))
                 seen = list(stream.events)
         async with starting(fake_opencode, url) as agent:
             caller = agent.caller(wire)
