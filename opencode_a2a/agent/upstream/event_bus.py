@@ -1,9 +1,11 @@
 """The one subscription to OpenCode's event bus, shared by all turns: cost grows with events, not with turns.
 
 It decodes each event once and routes it by session; a subagent's session leads to its root's turn. What arrived
-together for a turn is delivered together, pieces of one text as one, and then its sink is flushed. Where more has
-come by then, that is decoded first: the further the server is behind, the more is delivered at once, and the less a
-token costs. Others have their turn between two batches.
+together for a turn is delivered together, and then its sink is flushed. Others have their turn between two batches.
+
+Where the server is behind, what has come is decoded before any of it is delivered, and pieces of one text are one: the
+further it is behind, the more is delivered at once, and the less a token costs.
+
 When the bus drops it reconnects, and every sink is marked as having a gap.
 
 Texts that OpenCode writes in sessions without a sink are collected: a turn that is taken over from another server, or
@@ -50,7 +52,8 @@ _LASTING = 5.0  # seconds after which a connection counts as one that holds
 _GENERATIONS = 32  # how deep subagents may nest
 _CHILDREN = 10_000  # subagent sessions remembered
 _BATCH = 32  # events that are delivered in one step of the loop: one read may bring several hundred, of many turns
-_TOGETHER = 1024 * 1024  # bytes of the stream, at least, after which events are delivered though more has come
+_BEHIND = 32 * 1024  # bytes of the stream that have come together: some hundred tokens
+_TOGETHER = 1024 * 1024  # bytes after which events are delivered though more has come
 _SKEW_MS = 2000  # clocks closer than this are taken as one: the difference is the way here
 
 
@@ -217,7 +220,7 @@ class EventBus:
                     await self._route_all(events, found)
                     size += len(piece.data)
                     if not piece.more or size > _TOGETHER:
-                        await self._deliver(found)
+                        await self._deliver(found, join=size >= _BEHIND)
                         found, size = {}, 0
         if not (silence.cancelled_caught or self.connected):
             raise _NotOpenCodeError("answered GET /global/event with no event stream")
@@ -231,8 +234,11 @@ class EventBus:
             if number % _BATCH == 0:
                 await anyio.lowlevel.checkpoint()
 
-    async def _deliver(self, found: dict[str, tuple[Sink, list[BusEvent]]]) -> None:
-        """Deliver what came together, the events of a turn together: whatever comes apart is written apart."""
+    async def _deliver(self, found: dict[str, tuple[Sink, list[BusEvent]]], *, join: bool) -> None:
+        """Deliver what came together, the events of a turn together: whatever comes apart is written apart.
+
+        `join`: deltas of one part that follow each other are delivered as one.
+        """
         step = 0
         for session_id, (sink, routed) in found.items():
             for start in range(0, len(routed), _BATCH):
@@ -243,10 +249,10 @@ class EventBus:
                 if self._sinks.get(session_id) is not sink:
                     break  # the turn has ended meanwhile
                 step += len(batch)
-                self._feed(sink, batch)
+                self._feed(sink, join_deltas(batch) if join else batch)
 
     def _feed(self, sink: Sink, events: Sequence[BusEvent]) -> None:
-        for event in events if len(events) == 1 else join_deltas(events):
+        for event in events:
             try:
                 sink.feed(event)
             except Exception:
