@@ -3,8 +3,8 @@
 It decodes each event once and routes it by session; a subagent's session leads to its root's turn. What arrived
 together for a turn is delivered together, and then its sink is flushed. Others have their turn between two batches.
 
-Where the server is behind, what has come is decoded before any of it is delivered, and pieces of one text are one: the
-further it is behind, the more is delivered at once, and the less a token costs.
+Where the server is behind, what has come is decoded before any of it is delivered, and pieces of one text are one.
+The further it is behind, the more is delivered at once, and the less a token costs.
 
 When the bus drops it reconnects, and every sink is marked as having a gap.
 
@@ -52,7 +52,7 @@ _LASTING = 5.0  # seconds after which a connection counts as one that holds
 _GENERATIONS = 32  # how deep subagents may nest
 _CHILDREN = 10_000  # subagent sessions remembered
 _BATCH = 32  # events that are delivered in one step of the loop: one read may bring several hundred, of many turns
-_BEHIND = 32 * 1024  # bytes of the stream that have come together: some hundred tokens
+_BEHIND = 64 * 1024  # bytes of the stream that have come together: some two hundred tokens
 _TOGETHER = 1024 * 1024  # bytes after which events are delivered though more has come
 _SKEW_MS = 2000  # clocks closer than this are taken as one: the difference is the way here
 

@@ -49,7 +49,7 @@ _IDLE_LIMIT = 64  # connections kept for reuse
 BODY_LIMIT = 64 * 1024 * 1024  # bytes of an answer that is read whole
 _READ_SIZE = 65536
 _STREAM_READ_SIZE = 256 * 1024  # as much as asyncio reads at once: nothing stays behind in its buffers
-_BEHIND = 32 * 1024  # a read of so much of a stream: there may be more
+_MUCH = 32 * 1024  # bytes of a stream in one read: there may be more
 
 _BROKEN = (h11.RemoteProtocolError, anyio.BrokenResourceError, ssl.SSLError)
 """The errors of a connection whose other end fails."""
@@ -442,7 +442,7 @@ async def _body_as_it_comes(
     decoder = ChunkedDecoder()
     data = answer.rest
     while True:
-        has_more = len(data) >= _BEHIND and connection.has_more()
+        has_more = len(data) >= _MUCH and connection.has_more()
         for start in range(0, len(data), _READ_SIZE):
             body = decoder.feed(data[start : start + _READ_SIZE])
             more = has_more or start + _READ_SIZE < len(data)
