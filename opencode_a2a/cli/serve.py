@@ -33,7 +33,7 @@ from opencode_a2a.config.settings import (
 from opencode_a2a.logs import LIFECYCLE
 from opencode_a2a.server.certificates import ServedCertificate
 from opencode_a2a.server.runtimes import Runtime
-from opencode_a2a.server.serving import also_serving, serve_tasks
+from opencode_a2a.server.serving import also_serving, bind_socket, serve_tasks
 from opencode_a2a.server.signals import Hangups, until_signalled
 from opencode_a2a.server.task_server import TaskServer
 from opencode_a2a.tracing.opentelemetry_switch import tracing
@@ -57,6 +57,7 @@ def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> in
     check_bindings(settings)
     check_workers(settings)
     KnownPeers.of(settings)  # whose file is to be mended now, and not when a model first calls one
+    _check_addresses(settings)
     if not (settings.credentials or settings.has_other_callers):
         token = secrets.token_urlsafe(24)
         settings = with_generated_token(settings, token)
@@ -78,6 +79,13 @@ def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> in
     if settings.log_format == "json":
         say("stopped")
     return code
+
+
+def _check_addresses(settings: Settings) -> None:
+    """Raise `ListenError` where another program listens, before a token is shown or a store is made."""
+    bind_socket(settings.host, settings.port).close()
+    if settings.metrics_port is not None:
+        bind_socket(settings.metrics_host, settings.metrics_port, METRICS_ADDRESS).close()
 
 
 def _serve_alone(settings: Settings, runtime: Runtime, say: Callable[[str], None]) -> int:

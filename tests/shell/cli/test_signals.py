@@ -219,7 +219,7 @@ def test_an_address_that_is_taken_is_named_with_what_to_do(tmp_path: Path, runti
         command = ["serve", "--runtime", runtime, "--host", host, "--port", str(port)]
         done = subprocess.run(
             [sys.executable, "-m", "opencode_a2a", *command],
-            env=environment(A2A_TASK_STORE_BACKEND="memory"),
+            env=environment(A2A_STATIC_AUTH_CREDENTIALS="", A2A_TASK_STORE_DATABASE_URL="sqlite:///tasks.db"),
             cwd=tmp_path,
             capture_output=True,
             text=True,
@@ -231,6 +231,8 @@ def test_an_address_that_is_taken_is_named_with_what_to_do(tmp_path: Path, runti
     assert done.returncode == 1
     assert f"opencode-a2a: {where} is in use already: stop what listens there, or choose another port" in done.stderr
     assert "Traceback" not in done.stderr
+    assert "token" not in done.stderr  # that would be of no use
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_metrics_port_that_is_taken_is_named_with_its_settings(tmp_path: Path) -> None:
