@@ -24,7 +24,7 @@ from opencode_a2a.agent.turns.turn_metrics import InterruptTotals, count_turn, f
 from opencode_a2a.agent.turns.turn_report import describe_turn, log_turn, log_turn_begun
 from opencode_a2a.agent.turns.turn_sink import TurnSink
 from opencode_a2a.agent.upstream.event_bus import EventBus
-from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
+from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError, WithheldError
 from opencode_a2a.metrics.meters import NO_METERS, Meters
 from opencode_a2a.server.steps import in_turns
 from opencode_a2a.server.store import StoreError
@@ -419,9 +419,8 @@ class TurnRunner:
         await self.give_tools(run.location)
         options = evolve(self._options, model=prompt.model) if prompt.model else self._options
         call = requests.prompt(turn.session_id, turn.prompt_id, prompt.parts, options, run.location)
-        await self._publisher.sure()  # OpenCode appends a prompt that comes twice
         try:
-            await self._upstream.request(call)
+            await self._request_prompt(call)
         except UpstreamError as exc:
             status = exc.failure.status or 0
             if status == 404 and not exc.sent and prompt.session_id is None and not prompt.fresh:
@@ -434,6 +433,19 @@ class TurnRunner:
                 if not turn.prompt_seen:
                     await self._publish(run.active, turn.fail(exc.failure, self._now()))
                     await self._abort(run, sink)
+
+    async def _request_prompt(self, call: requests.UpstreamCall) -> None:
+        """Send a prompt while no other server can have taken the task over: OpenCode appends one that comes twice.
+
+        Raises `UpstreamError`, `FencedError`.
+        """
+        while True:
+            await self._publisher.sure()
+            try:
+                await self._upstream.request(call, may_send=self._publisher.is_sure)
+            except WithheldError:  # the lease has ended while a connection was made
+                continue
+            return
 
     async def _find_again(self, run: RunningTurn, sink: TurnSink) -> None:
         """See what became of a turn while there was no server; a prompt that OpenCode never had is sent now."""

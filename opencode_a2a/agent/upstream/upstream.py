@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import select
 import ssl
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, TypeAlias
@@ -62,6 +62,10 @@ class UpstreamError(Exception):
         super().__init__(failure.text)
         self.failure = failure
         self.sent = sent
+
+
+class WithheldError(Exception):
+    """A call that was not sent: it might not be, once there was a connection for it."""
 
 
 @frozen
@@ -250,8 +254,12 @@ class Upstream:
 
     # --- plain calls --------------------------------------------------------------------------------------
 
-    async def request(self, call: UpstreamCall) -> UpstreamResponse:
-        """Send a call and read its answer whole. Raises `UpstreamError`, also for statuses from 400 on."""
+    async def request(self, call: UpstreamCall, *, may_send: Callable[[], bool] = lambda: True) -> UpstreamResponse:
+        """Send a call and read its answer whole. Raises `UpstreamError`, also for statuses from 400 on.
+
+        `may_send`: asked just before anything is written, as a connection can take seconds. Raises `WithheldError`
+        where it returns False.
+        """
         beside = call.timeout is TimeoutClass.PROBE  # not on a caller's behalf: it takes no caller's place
         if self._max_requests and self._running >= self._max_requests and not beside:
             text = f"OpenCode is busy: it works on {counted(self._running, 'request')} already"
@@ -263,7 +271,7 @@ class Upstream:
             with call_span(self._tracer, call, self._host, self._port) as span:
                 for bound in bounds:
                     with anyio.move_on_after(bound) as head:
-                        response = await self._attempt(call, span.headers, head, started + self._timeout)
+                        response = await self._attempt(call, span.headers, head, started + self._timeout, may_send)
                         span.answered(response.status)
                         return response
                 text = f"OpenCode did not answer within {sum(bounds):.3g} seconds"
@@ -287,7 +295,12 @@ class Upstream:
         return bounds if call.repeatable else bounds[:1]
 
     async def _attempt(
-        self, call: UpstreamCall, trace: Headers, head: anyio.CancelScope, ends: float
+        self,
+        call: UpstreamCall,
+        trace: Headers,
+        head: anyio.CancelScope,
+        ends: float,
+        may_send: Callable[[], bool],
     ) -> UpstreamResponse:
         """Send a call once; twice where a kept-alive connection has been closed under our hands.
 
@@ -295,6 +308,9 @@ class Upstream:
         the answer has until `ends`.
         """
         connection = await self._take()
+        if not may_send():
+            await self._give_back(connection, keep=True)
+            raise WithheldError
         try:
             return await self._exchange(connection, call, trace, head, ends)
         except _StaleConnectionError as exc:
@@ -325,12 +341,7 @@ class Upstream:
         except _BROKEN as exc:
             raise UpstreamError(TaskFailure(text="OpenCode's answer broke off", type=PAYLOAD), sent=True) from exc
         finally:
-            if keep and not self._closed and len(self._idle) < _IDLE_LIMIT:
-                connection.used = True
-                self._idle.append(connection)
-            else:
-                with anyio.CancelScope(shield=True):
-                    await connection.close()
+            await self._give_back(connection, keep=keep)
         if status >= 400:
             raise UpstreamError(failure_of_status(status, _detail(body)))
         return UpstreamResponse(status, body, fields)
@@ -400,6 +411,15 @@ class Upstream:
                 return connection
             await connection.close()
         return await self._connect()
+
+    async def _give_back(self, connection: _Connection, *, keep: bool) -> None:
+        """Keep a connection for the next call, where there is room, or close it."""
+        if keep and not self._closed and len(self._idle) < _IDLE_LIMIT:
+            connection.used = True
+            self._idle.append(connection)
+        else:
+            with anyio.CancelScope(shield=True):
+                await connection.close()
 
     async def _connect(self) -> _Connection:
         try:

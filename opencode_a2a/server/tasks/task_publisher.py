@@ -71,6 +71,11 @@ class TaskPublisher:
         """Return once this server works on its tasks for sure, and no other by now. Raises `FencedError`."""
         await self._store.ownership.sure()
 
+    def is_sure(self) -> bool:
+        """Whether this server works on its tasks for sure, at this moment."""
+        lease = self._store.ownership.lease
+        return lease is None or lease.held
+
     async def patiently(self, active: ActiveTask, step: Callable[[], Awaitable[T]]) -> T:
         """Do what needs the store as soon as the store can; at once or never for a task that it does not have yet.
 

@@ -17,7 +17,7 @@ from attrs import define, evolve, field
 
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import FakeOpenCode
-from opencode_a2a.server.store import EventRow, StoredTask, StoreUnavailableError, TaskRow, Write
+from opencode_a2a.server.store import EventRow, LeaseStatus, StoredTask, StoreUnavailableError, TaskRow, Write
 from sansio.a2a.model import JsonObject, TaskState
 from sansio.outbound import parse_allowed_hosts
 from sansio.redact import Secret
@@ -223,6 +223,24 @@ async def test_a_request_is_answered_though_its_server_has_gone(anyio_backend: s
     assert [found["request_id"] for found in still] == [asked["request_id"]]
     assert done.status.state is TaskState.COMPLETED
     await until(lambda: one.ended.is_set())
+
+
+async def test_a_prompt_is_withheld_where_the_lease_has_ended_once_there_is_a_connection(
+    anyio_backend: str, postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []  # prompts in OpenCode, each time that the lease is looked at
+
+    def lease(_: object) -> LeaseStatus:
+        asked.append(one.agent.asked("POST", "/prompt_async"))
+        return LeaseStatus(held=len(asked) > 2, age=0.0, servers=1, failures=0, losses=0, takeovers=0)
+
+    async with several(anyio_backend, postgresql, 1) as (one,):
+        monkeypatch.setattr(type(one.agent.running.tasks.store.ownership), "lease", property(lease))
+        task = await one.agent.caller().send("hi")
+
+        assert task.status.state is TaskState.COMPLETED
+        assert asked == [0, 0, 0]
+        assert one.agent.asked("POST", "/prompt_async") == 1
 
 
 async def test_whoever_waits_behind_a_turn_goes_on_though_its_server_ends_before_it_could_store_the_end(

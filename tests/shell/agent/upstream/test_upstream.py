@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from opencode_a2a.agent.upstream import upstream as upstream_module
-from opencode_a2a.agent.upstream.upstream import Piece, Upstream, UpstreamError
+from opencode_a2a.agent.upstream.upstream import Piece, Upstream, UpstreamError, WithheldError
 from sansio.opencode.upstream.requests import TimeoutClass, UpstreamCall
 from tests.shell.cases import each_value
 from tests.shell.harness import DEADLINE, until
@@ -64,6 +64,15 @@ async def test_a_connection_is_used_again() -> None:
         for _ in range(5):
             assert (await upstream.request(WRITE)).body == b"1"
         assert server.connections == 1
+
+
+async def test_a_call_that_may_not_be_sent_any_more_once_it_is_connected_leaves_its_connection_to_the_next() -> None:
+    asked = iter([False, True])
+    async with answering([ok(b"1")]) as server, client(server) as upstream:
+        with pytest.raises(WithheldError):
+            await upstream.request(WRITE, may_send=lambda: next(asked))
+        assert (await upstream.request(WRITE, may_send=lambda: next(asked))).body == b"1"
+        assert (server.connections, len(server.requests)) == (1, 1)
 
 
 async def test_calls_at_once_have_connections_of_their_own_which_are_closed_at_the_end() -> None:
