@@ -465,9 +465,10 @@ async def _body_as_it_comes(
         has_more = len(data) >= _MUCH and connection.has_more()
         for start in range(0, len(data), _READ_SIZE):
             body = decoder.feed(data[start : start + _READ_SIZE])
-            more = has_more or start + _READ_SIZE < len(data)
+            goes_on = decoder.fault is None and not decoder.ended
+            more = goes_on and (has_more or start + _READ_SIZE < len(data))
             if body or not more:
-                yield Piece(body, more=more and decoder.fault is None)
+                yield Piece(body, more=more)
             if decoder.fault is not None:
                 raise decoder.fault
             if decoder.ended:

@@ -326,6 +326,17 @@ async def test_what_a_stream_said_is_there_before_it_says_more() -> None:
             assert await anext(pieces) == Piece(b"two", more=False)
 
 
+async def test_nothing_more_of_a_stream_is_there_behind_its_end() -> None:
+    ended = chunked(b"x" * 40_000)
+    async with answering([ended + b"y" * 40_000, SILENCE]) as server, client(server) as upstream:
+        with anyio.fail_after(DEADLINE):
+            async with upstream.stream(STREAM) as pieces:
+                found = [piece async for piece in pieces]
+
+    assert b"".join(piece.data for piece in found) == b"x" * 40_000
+    assert not found[-1].more
+
+
 async def test_a_stream_says_whether_more_of_it_is_there() -> None:
     body = bytes(range(256)) * 4096
     parts = [body[at : at + 10_000] for at in range(0, len(body), 10_000)]
