@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sansio.fair_queue import FairQueue
@@ -29,6 +29,7 @@ def eligible(one: Waiting, taken: list[Waiting]) -> bool:
     return len(taken) < MOST and principals[one[0]] < OF_PRINCIPAL and receivers[one[0], one[1]] < OF_RECEIVER
 
 
+@example([*[("join", "a", "a")] * (OF_RECEIVER + 1), ("leave", 0, "")])
 @given(st.lists(joins | ends, max_size=60))
 def test_bounds_hold_and_no_place_is_idle(steps: list[tuple[str, str | int, str]]) -> None:
     queue = queue_of()

@@ -22,7 +22,7 @@ from sansio.a2a.bindings.jsonrpc import (
 from sansio.a2a.bindings.rest import Route, params_of, route
 from sansio.a2a.errors import ErrorKind, ProtocolError, jsonrpc_error
 from sansio.a2a.operations import Operation, methods_of, operation_of
-from sansio.a2a.versions import VERSIONS, negotiate, version_of
+from sansio.a2a.versions import VERSIONS, negotiate, version_of, version_of_errors
 from tests.strategies import json_values, names
 
 # --- versions ---------------------------------------------------------------------------------------------
@@ -108,6 +108,16 @@ def test_patch_numbers_are_ignored(major: int, minor: int, patch: int | None) ->
     text = f"{major}.{minor}" + ("" if patch is None else f".{patch}")
 
     assert version_of(text) == f"{major}.{minor}"
+
+
+@pytest.mark.parametrize(
+    ("requested", "hint", "version"),
+    [("2.0", None, "1.0"), ("0.9", None, "0.3"), ("two", None, "0.3"), (None, None, "0.3"), ("2.0", "0.3", "0.3")],
+)
+def test_who_asks_for_a_later_version_reads_errors_of_the_newest(
+    requested: str | None, hint: str | None, version: str
+) -> None:
+    assert version_of_errors(requested, hint, "0.3") == version
 
 
 # --- operations and routes --------------------------------------------------------------------------------

@@ -240,7 +240,7 @@ async def assert_reads_as_written(url: str, sequence: Calls, survives: bool) -> 
 
 
 @pytest.mark.parametrize("runtime", ["asyncio", "trio"])
-@settings(max_examples=25)  # on each runtime: one takes a tenth of a second
+@settings(max_examples=25)  # one takes a tenth of a second
 @given(sequence=calls)
 def test_any_sequence_of_writes_reads_as_folded_one_by_one(runtime: str, sequence: Calls) -> None:
     anyio.run(assert_reads_as_written, "memory", sequence, False, backend=runtime)
