@@ -18,6 +18,7 @@ import httpx
 from tests.real.deadline import Deadline
 from tests.real.process import Process
 from tests.real.streams import data_lines
+from tests.shell.ports import free_port
 
 Json: TypeAlias = dict[str, Any]
 
@@ -193,17 +194,18 @@ def environment(home: Path) -> dict[str, str]:
 
 @contextmanager
 def running_opencode(
-    binary: Path, folder: Path, model_url: str, more: dict[str, str] | None = None, port: int = 0
+    binary: Path, folder: Path, model_url: str, more: dict[str, str] | None = None, port: int | None = None
 ) -> Iterator[OpenCode]:
     """Start OpenCode with a HOME and a project directory below `folder`; stop it at the end. `more`: environment.
 
-    A `folder` that another OpenCode had holds what that one has kept.
+    A `folder` that another OpenCode had holds what that one has kept. Left to itself OpenCode takes its usual port,
+    where every server of other tests that is given no OpenCode looks for one.
     """
     home, project = folder / "home", folder / "project"
     home.mkdir(exist_ok=True)
     project.mkdir(exist_ok=True)
     (project / "opencode.json").write_text(json.dumps(configuration(model_url)))
-    command = [str(binary), "serve", "--hostname", "127.0.0.1", "--port", str(port)]
+    command = [str(binary), "serve", "--hostname", "127.0.0.1", "--port", str(free_port() if port is None else port)]
     process = Process.start(command, cwd=project, env=environment(home) | (more or {}))
     try:
         deadline = Deadline.within(START_SECONDS)

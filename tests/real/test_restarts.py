@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from tests.real.model_server import running_model
 from tests.real.opencode import running_opencode
 from tests.real.turn import check_record
 from tests.real.wire import TERMINAL, Folded
+from tests.shell.ports import free_port
 
 # A start of OpenCode is 6 s of CPU, and a busy machine has several others at once.
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
@@ -29,11 +29,6 @@ SOON = 60.0  # seconds: a start of OpenCode and a turn on a busy machine; its pa
 def model_url() -> Iterator[str]:
     with running_model() as url:
         yield url
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 @pytest.mark.parametrize("runtime", ["asyncio", "trio"])

@@ -5,7 +5,6 @@ Two servers, each before an OpenCode of its own, so that they can call each othe
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ from tests.real.deadline import Deadline
 from tests.real.model_server import running_model
 from tests.real.opencode import OpenCode, running_opencode
 from tests.real.wire import Client, Json, StatusUpdate
+from tests.shell.ports import free_port
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
@@ -161,8 +161,7 @@ def test_the_tool_is_given_again_once_the_instance_was_disposed(nodes: list[Node
 def test_the_tool_is_given_again_once_opencode_was_restarted_and_taken_back_at_the_end(
     binary: Path, tmp_path: Path, model_url: str, opencodes: list[OpenCode], runtime: str
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = int(found.getsockname()[1])
+    port = free_port()
     folder, server, other = (tmp_path / name for name in ("opencode", "server", "other"))
     for each in (folder, server, other):
         each.mkdir()
