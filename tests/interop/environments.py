@@ -69,7 +69,7 @@ def make_venv(folder: Path, requirements: Path) -> None:
     python = str(folder / "bin" / "python")
     pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "--quiet"]
     # Every package is pinned, so none is to be looked for beyond them.
-    run([*pip, "install", "--no-deps", "-r", str(requirements)], cwd=folder, env=os.environ)
+    run([*pip, "install", "--no-compile", "--no-deps", "-r", str(requirements)], cwd=folder, env=os.environ)
     run([*pip, "check"], cwd=folder, env=os.environ)
 
 
