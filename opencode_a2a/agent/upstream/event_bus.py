@@ -209,19 +209,23 @@ class EventBus:
         within = bounds[min(unanswered, len(bounds) - 1)]
         with anyio.move_on_after(within) as silence:
             async with self._upstream.stream(call, within=within) as pieces:
-                async for piece in pieces:
-                    events = decoder.feed(piece.data)
-                    if events and not self.connected:
-                        if not is_bus_event(events[0].data):
-                            raise _NotOpenCodeError("answered GET /global/event with events of another kind")
-                        self._now_connected(events[0].data)
-                    if self.connected:
-                        silence.deadline = anyio.current_time() + self._silence
-                    await self._route_all(events, found)
-                    size += len(piece.data)
-                    if not piece.more or size > _TOGETHER:
-                        await self._deliver(found, join=size >= _BEHIND)
-                        found, size = {}, 0
+                try:
+                    async for piece in pieces:
+                        events = decoder.feed(piece.data)
+                        if events and not self.connected:
+                            if not is_bus_event(events[0].data):
+                                raise _NotOpenCodeError("answered GET /global/event with events of another kind")
+                            self._now_connected(events[0].data)
+                        if self.connected:
+                            silence.deadline = anyio.current_time() + self._silence
+                        await self._route_all(events, found)
+                        size += len(piece.data)
+                        if not piece.more or size > _TOGETHER:
+                            together, found, join, size = found, {}, size >= _BEHIND, 0
+                            await self._deliver(together, join=join)
+                except Exception:
+                    await self._deliver(found, join=size >= _BEHIND)  # what came whole before the fault
+                    raise
         if not (silence.cancelled_caught or self.connected):
             raise _NotOpenCodeError("answered GET /global/event with no event stream")
         if silence.cancelled_caught:
@@ -309,9 +313,10 @@ class EventBus:
         if sink is None:
             self._open_texts.note(event)
             return
-        if session_id in found:
-            found[session_id][1].append(event)
-        else:
+        held = found.get(session_id)
+        if held is not None and held[0] is sink:
+            held[1].append(event)
+        else:  # or the turn that the earlier ones were for has ended meanwhile
             found[session_id] = sink, [event]
 
     def _session_above(self, session_id: str) -> str:

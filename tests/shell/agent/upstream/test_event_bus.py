@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import anyio
@@ -15,10 +15,13 @@ from attrs import define, field
 
 from opencode_a2a.agent.upstream import event_bus as hub_module
 from opencode_a2a.agent.upstream.event_bus import EventBus
-from opencode_a2a.agent.upstream.upstream import Upstream
+from opencode_a2a.agent.upstream.upstream import Piece, Upstream, UpstreamError
 from sansio.a2a.backoff import Backoff
 from sansio.a2a.bindings.sse import encode
+from sansio.chunked import ChunkedDecoder
 from sansio.opencode.upstream.events import BusEvent, PartDelta
+from sansio.opencode.upstream.faults import TaskFailure
+from sansio.opencode.upstream.requests import UpstreamCall
 from tests.shell.cases import each_value
 from tests.shell.harness import DEADLINE, until
 from tests.shell.ports import free_port
@@ -134,6 +137,77 @@ async def test_pieces_of_a_text_are_joined_where_much_has_come() -> None:
         await until(lambda: all(len("".join(one.said)) == 50 * len(text) for one in many.values()))
 
     assert sum(len(one.said) for one in many.values()) < 1000 / 2  # a million bytes, of which a read has a part
+
+
+class Scripted(Upstream):
+    """An OpenCode whose first event stream comes in these pieces; what is to be called stands between them."""
+
+    def __init__(self, *steps: Piece | Callable[[], None]) -> None:
+        super().__init__("http://127.0.0.1:9")
+        self.steps = list(steps)
+
+    @asynccontextmanager
+    async def stream(
+        self, call: UpstreamCall, *, within: float | None = None
+    ) -> AsyncGenerator[AsyncGenerator[Piece]]:
+        async with aclosing(self._pieces()) as pieces:
+            yield pieces
+
+    async def _pieces(self) -> AsyncGenerator[Piece]:
+        steps, self.steps = self.steps, []
+        yield piece_of(HELLO, more=False)
+        for step in steps:
+            if isinstance(step, Piece):
+                yield step
+            else:
+                step()
+        await anyio.sleep_forever()
+
+
+def piece_of(*chunks: bytes, more: bool) -> Piece:
+    return Piece(ChunkedDecoder().feed(b"".join(chunks)), more=more)
+
+
+@asynccontextmanager
+async def running(bus: EventBus) -> AsyncGenerator[None]:
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(bus.run)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_turn_that_begins_while_events_are_held_gets_its_own() -> None:
+    first, second = Listener(), Listener()
+
+    def follow() -> None:
+        bus.detach("ses_a", first)
+        bus.attach("ses_a", second)
+
+    upstream = Scripted(
+        piece_of(delta("ses_a", "1"), delta("ses_a", "2"), more=True),
+        follow,
+        piece_of(delta("ses_a", "3"), delta("ses_a", "4"), more=False),
+    )
+    bus = EventBus(upstream, clock=time.time)
+    bus.attach("ses_a", first)
+    async with running(bus):
+        await until(lambda: second.said)
+
+    assert (first.said, second.said) == ([], ["3", "4"])
+
+
+async def test_what_came_whole_before_the_bus_broke_is_delivered_though_it_was_held() -> None:
+    def breaks() -> None:
+        raise UpstreamError(TaskFailure(text="cut", type="UPSTREAM_UNREACHABLE"))
+
+    one = Listener()
+    upstream = Scripted(piece_of(delta("ses_a", "1"), delta("ses_a", "2"), more=True), breaks)
+    bus = EventBus(upstream, clock=time.time)
+    bus.attach("ses_a", one)
+    async with running(bus):
+        await until(lambda: one.gaps == 2)
+
+    assert one.said == ["1", "2"]
 
 
 async def test_the_events_of_a_turn_are_delivered_together_though_those_of_others_are_between() -> None:
