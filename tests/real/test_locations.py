@@ -127,7 +127,7 @@ def test_a_directory_is_the_one_of_that_name_however_it_is_written(
     assert [printed(one) for one in (first, second)] == [str(directory.resolve())] * 2
 
 
-# None of these is the decoded name of a directory that another test works in: OpenCode sets that directory up when it is
+# None of these is the decoded name of a directory that another test works in: OpenCode sets that one up when it is
 # asked for, and where it did not exist then, later turns in it end without an answer.
 @pytest.mark.parametrize("name", ["%2e%2e%2fsecret-sibling", "99%25", "a%20b", "%252e"])
 def test_opencode_works_elsewhere_than_in_a_directory_of_such_a_name_so_it_is_refused(
