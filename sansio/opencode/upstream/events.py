@@ -347,8 +347,6 @@ def _loads(data: bytes) -> Any:
         raise _broken(str(exc)) from None
 
 
-_JOINED = 8192
-
 _PAYLOAD = b'"payload":{'
 _SYNC = _PAYLOAD + b'"type":"sync"'
 """The beginning of a copy. Inside a string the quotes would be escaped, so the first match is the member itself."""
@@ -372,10 +370,13 @@ def decode(data: bytes) -> BusEvent | None:
     return decoder(_required_object(payload, "properties"))
 
 
+_JOINED = 8192  # characters after which a delta grows no further
+
+
 def join_deltas(events: Iterable[BusEvent]) -> list[BusEvent]:
     """Return events in their order, with deltas of one part that follow each other as one.
 
-    A delta grows no further once it has 8,192 characters.
+    One that has 8,192 characters or more grows no further.
     """
     joined: list[BusEvent] = []
     run: list[PartDelta] = []
